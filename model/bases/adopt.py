@@ -115,7 +115,7 @@ def _check_index(snapshot: Path, spec: BaseSpec, needed: list[str]) -> None:
     classes: dict[str, set[str | None]] = {"transformer": {kind}, "transformer_2": {kind if spec.experts == 2 else None}}
     classes |= {"vae": {"AutoencoderKLWan"}, "text_encoder": {"UMT5EncoderModel"}}
     if "image_encoder" in needed:
-        classes["image_encoder"] = {"CLIPVisionModel"}
+        classes["image_encoder"] = {"CLIPVisionModel", "CLIPVisionModelWithProjection"}
     for name, expected in classes.items():
         match told.get(name):
             case [_, kind]:

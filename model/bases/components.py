@@ -26,6 +26,8 @@ Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
 Network: TypeAlias = Transformer | HaarCodec | AutoencoderKLWan | UMT5EncoderModel | CLIPVisionModel
 _OF_DIFFUSERS = {kind.__name__: kind for kind in (WanTransformer3DModel, WanVACETransformer3DModel, AutoencoderKLWan, HaarCodec)}
 _OF_TRANSFORMERS = {"text_encoder": UMT5EncoderModel, "image_encoder": CLIPVisionModel}
+_UNREAD = {CLIPVisionModel: frozenset({"visual_projection.weight"})}
+"""Tensors that lie in files of a kin's class (`CLIPVisionModelWithProjection`), behind all that a base reads of the network."""
 _NAMED = 5
 """Tensors or files that a message names; it counts the others."""
 
@@ -70,7 +72,7 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
             network, told = kind.from_pretrained(part, **settings)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise BaseError(f"{part} cannot be loaded: {error}") from error
-    _check_whole(part, told)
+    _check_whole(part, told | {"unexpected_keys": {*told["unexpected_keys"]} - _UNREAD.get(kind, frozenset())})
     return network
 
 

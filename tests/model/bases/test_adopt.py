@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file, save_file
 
@@ -172,6 +173,18 @@ def test_an_index_that_tells_something_odd_is_of_another_base(fetched: Path, cha
     rewrite(fetched / "model_index.json", **changes)
     with pytest.raises(BaseError, match=f"{message} .*: it is another base"):
         adopt_base(fetched.parent, T2V)
+
+
+def test_a_clip_that_was_saved_with_its_projection_is_the_same_clip(snapshots: Callable[[str], Path], tmp_path: Path) -> None:
+    """What the base reads of it lies before the projection."""
+    name = "wan2.1-i2v-14b"
+    components = Path(shutil.copytree(snapshots(name), tmp_path / "components"))
+    weights = components / "image_encoder" / "model.safetensors"
+    save_file(load_file(weights) | {"visual_projection.weight": torch.zeros(16, 32)}, weights, metadata={"format": "pt"})
+    rewrite(components / "model_index.json", image_encoder=["transformers", "CLIPVisionModelWithProjection"])
+    record_download(components, COMMIT)
+    assert adopt_base(tmp_path, RELEASED[name]).unproved == ()
+    assert load_base(tmp_path, "cpu").image_encoder is not None
 
 
 def test_a_record_that_is_none_proves_nothing_and_either_scheduler_of_flows_is_taken(fetched: Path) -> None:
