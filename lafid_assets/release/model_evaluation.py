@@ -165,6 +165,12 @@ def _is_whole(own: str, frames: Frames, champion: _Champion, store: FileStore) -
     return lost.is_empty() and failed.is_empty() and compared and all(map(store.exists, videos["video_path"].drop_nulls()))
 
 
+def _why_no_bench(lake: Lake) -> str:
+    if lake.stamps([LAFID_BENCH.name]):
+        return "the test split gives no case to draw"
+    return "nobody has made one: run `lafid bench`, then materialize model_evaluation"
+
+
 def _describe(checkpoint: Mapping[str, Any], frames: Frames, champion: _Champion, lake: Lake) -> dict[str, Any]:
     own = checkpoint["checkpoint_sha256"]
     measures, videos = (frames[table.name] for table in (MODEL_EVALUATION, EVALUATED_VIDEOS))
@@ -175,7 +181,7 @@ def _describe(checkpoint: Mapping[str, Any], frames: Frames, champion: _Champion
     told["compared_with"] = champion.told
     lines = videos.filter(checkpoint_sha256=own).select(SHOWN).sort("pose_binned_similarity", nulls_last=False).to_dicts()
     if not lines:
-        return told | {"bench": "none: the test split gives no case to draw"}
+        return told | {"bench": f"none: {_why_no_bench(lake)}"}
     versions = videos["bench_version"].unique().to_list()
     if champion.checkpoint_sha256 in videos["checkpoint_sha256"]:
         found = compare(videos, frames[EVALUATED_FRAMES.name], own, str(champion.checkpoint_sha256))

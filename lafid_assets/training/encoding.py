@@ -76,6 +76,11 @@ class _Open:
     parts: "dict[str, Tensors]" = field(default_factory=dict)
 
 
+def children_here() -> int:
+    """Children that decode for one of the processes of this machine."""
+    return max(1, min(MOST_CHILDREN, usable_cores() // processes_here()))
+
+
 def read_cache(store: FileStore, shard: str) -> Cache:
     """The shard's folder as it lies in the store; torn files are told."""
     from model.clips.latent_shards import read_index
@@ -114,7 +119,7 @@ def encode_files(
     for file in opened:
         if not file.waits_for:
             _finish(file, encoders, cache)
-    children = Children(max(1, min(MOST_CHILDREN, usable_cores() // processes_here())), limits=LIMITS.of_child)
+    children = Children(children_here(), limits=LIMITS.of_child)
     endings = map_footage(take_pictures, tasks, _deadline_s, children, footage_of=lambda task: task.object)
     for index, ending in track(endings, label, len(tasks), lambda: f"{cache.written_bytes / 1e9:.2f} GB new"):
         file, clip = owners[index]

@@ -89,15 +89,24 @@ class FusionDitConfig(dg.Config):
         """The preset with the changes.
 
         Raises:
-            ValueError: a name is unknown or a value out of its bounds, something is said twice, or what is to be published is not
-                there where nothing is judged or averaged.
+            ValueError: a name is unknown or a value out of its bounds, something is said twice, what is to be published is not
+                there where nothing is judged or averaged, or the warmup takes all steps.
         """
         chosen = preset(self.preset)
         changes = {name: getattr(self, name) for name in CHANGES if getattr(self, name) is not None}
         if twice := sorted(changes.keys() & self.train.keys()):
             raise ValueError(f"{twice[0]} is said twice: take it out of train")
-        train = chosen.train if self.steps is None else in_steps(chosen.train, self.steps)
-        return Preset(**chosen.model_dump() | {"train": train.model_dump() | self.train | changes})
+        told = self.train | changes
+        steps = told.get("steps")
+        # What is no number is refused by the preset.
+        train = in_steps(chosen.train, steps) if isinstance(steps, int) else chosen.train
+        resolved = Preset(**chosen.model_dump() | {"train": train.model_dump() | told})
+        if 1 < resolved.train.steps <= resolved.train.warmup_steps:
+            raise ValueError(
+                f"warmup_steps {resolved.train.warmup_steps} of steps {resolved.train.steps}: the learning rate would only rise; "
+                f"let warmup_steps be less than steps"
+            )
+        return resolved
 
 
 STEP = Step(

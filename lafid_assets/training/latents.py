@@ -15,8 +15,8 @@ import polars as pl
 
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import TRAINING_LATENTS
-from lafid_assets.training.encoding import SHARDS_FOLDER, Cache, encode_files, read_cache
-from lafid_assets.training.precompute_estimate import forecast
+from lafid_assets.training.encoding import SHARDS_FOLDER, Cache, children_here, encode_files, read_cache
+from lafid_assets.training.precompute_estimate import decoding_core_s, forecast
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, ShardPlan, plan_shard
 from lafid_assets.workers.exit_reasons import TRIED_AGAIN
 from model.bases.digests import INFO_FILE, recorded_digest
@@ -131,12 +131,16 @@ def _is_whole(clip: PlannedClip, cache: Cache) -> bool | None:
 
 def _tell_what_is_to_do(plan: ShardPlan, cache: Cache, encoding: Encoding) -> None:
     sizes: Counter[Bucket] = Counter()
+    core_s = 0.0
     for file in plan.files:
         missing = file.missing(cache.places)
         pictured = ({one.key for one in clip.pictured.values() if one.needs} for clip in file.clips)
-        sizes.update(clip.bucket for clip, keys in zip(file.clips, pictured, strict=True) if clip.bucket and keys & missing)
+        for clip, keys in zip(file.clips, pictured, strict=True):
+            if clip.bucket and keys & missing:
+                sizes[clip.bucket] += 1
+                core_s += decoding_core_s(*(clip.row[name] for name in ("duration_s", "height", "width")))
     if sizes:
-        told = forecast(sizes, encoding.chosen, encoding.encoders).line()
+        told = forecast(sizes, core_s, encoding.chosen, encoding.encoders).line(children_here())
         LOGGER.info("training_latents %s: of %d clips %s", plan.shard, len(plan.clips), told)
 
 

@@ -7,6 +7,7 @@ Processes share nothing but the store: each makes whole files that no other one 
 tables. So the result is that of one process, whoever is killed.
 """
 
+import math
 import shutil
 import time
 from collections import Counter
@@ -15,14 +16,17 @@ from dataclasses import dataclass
 import polars as pl
 
 from lafid_assets.schemas import LAFID_DATASET
-from lafid_assets.training.encoding import SHARDS_FOLDER, encode_files, read_cache
+from lafid_assets.training.encoding import SHARDS_FOLDER, children_here, encode_files, read_cache
 from lafid_assets.training.latents import Encoding
-from lafid_assets.training.precompute_estimate import forecast, span
+from lafid_assets.training.precompute_estimate import bytes_in_words, decoding_core_s, forecast, span
 from lafid_assets.training.shard_plan import PlannedFile, ShardPlan, plan_shard
 from lafid_assets.training.training_latents import read_shard
 from model.clip_size import Bucket, ClipSize
+from model.presets import Preset
 from resources.lake.lake import Lake
 
+_LOOKED_AT = 16
+"""Shards by which is told how much is cached; where there are no more, it is no estimate."""
 SHARDS_OF_A_RANK = 4
 """Where each process has at least so many shards, it takes them whole; fewer are shared out file by file."""
 
@@ -41,19 +45,35 @@ def dataset_shards(lake: Lake) -> list[str]:
 
 
 def expected(lake: Lake, encoding: Encoding, world: int) -> str:
-    """In one line, what all of the dataset takes, what of it lies there aside; None of it is decoded for that.
+    """In one line, what the dataset takes that is not cached yet; nothing is decoded for that.
 
     Raises:
         ValueError: no clip of the dataset is long enough for the preset.
     """
-    sizes = _sizes(lake.read(LAFID_DATASET.name, columns=["duration_s", "height", "width"]), encoding.chosen.clip)
-    if not sizes:
-        raise ValueError("the dataset has no clips that are long enough for the preset: curate more, or loosen the policies")
-    there = sum(lake.store.sizes(SHARDS_FOLDER).values())
-    line = forecast(sizes, encoding.chosen, encoding.encoders).line(world)
+    sizes, core_s = _ahead(lake, encoding.chosen.clip)
+    clips, left = sizes.total(), _share_left(lake, encoding)
+    if not left:
+        return f"{clips:,} clips, of which none is found that lacks a part"
+    sizes = Counter({bucket: math.ceil(count * left) for bucket, count in sizes.items()})
+    line = forecast(sizes, core_s * left, encoding.chosen, encoding.encoders).line(children_here(), world)
+    if left < 1:
+        line = f"about {1 - left:.0%} of {clips:,} clips are cached; {line}"
     if lake.store.is_local:
         line += f"; the disk of {lake.store.uri} has {shutil.disk_usage(lake.store.uri).free / 1e9:,.1f} GB free"
-    return line + (f"; {there / 1e9:,.1f} GB lie there and are not made again where they are still needed" if there else "")
+    return line
+
+
+def expected_of_cluster(lake: Lake, chosen: Preset) -> str:
+    """In one line, what all of the dataset takes; no encoder is loaded for that.
+
+    Raises:
+        ValueError: no clip of the dataset is long enough for the preset.
+    """
+    sizes, core_s = _ahead(lake, chosen.clip)
+    return (
+        f"{sizes.total():,} clips, about {bytes_in_words(sizes, chosen)} in all and {span(core_s)} of one core for decoding; "
+        "what is cached is not made again, and each run says what it has to do"
+    )
 
 
 def encode_share(lake: Lake, encoding: Encoding, rank: Rank) -> None:
@@ -85,6 +105,33 @@ def _share(shards: list[str], rank: Rank) -> list[tuple[int, str, bool]]:
     return [(index, shard, is_whole) for index, shard in enumerate(shards) if not is_whole or index % rank.world == rank.number]
 
 
-def _sizes(dataset: pl.DataFrame, size: ClipSize) -> Counter[Bucket]:
-    found = (size.bucket_for(*row) for row in dataset.select("duration_s", "height", "width").iter_rows())
-    return Counter(bucket for bucket in found if bucket is not None)
+def _ahead(lake: Lake, size: ClipSize) -> tuple[Counter[Bucket], float]:
+    """How many clips of each size the dataset has, and the seconds of one core that decoding them takes."""
+    sizes, core_s = _sizes(lake.read(LAFID_DATASET.name, columns=["duration_s", "height", "width"]), size)
+    if not sizes:
+        raise ValueError("the dataset has no clips that are long enough for the preset: curate more, or loosen the policies")
+    return sizes, core_s
+
+
+def _sizes(dataset: pl.DataFrame, size: ClipSize) -> tuple[Counter[Bucket], float]:
+    sizes, core_s = Counter[Bucket](), 0.0
+    for row in dataset.select("duration_s", "height", "width").iter_rows():
+        if (bucket := size.bucket_for(*row)) is not None:
+            sizes[bucket] += 1
+            core_s += decoding_core_s(*row)
+    return sizes, core_s
+
+
+def _share_left(lake: Lake, encoding: Encoding) -> float:
+    """Share of the clips that lack a part: of a few shards, evenly spread, for planning all of them takes half an hour."""
+    if not lake.store.sizes(SHARDS_FOLDER):
+        return 1.0
+    shards, lacking, clips = dataset_shards(lake), 0, 0
+    for shard in shards[:: math.ceil(len(shards) / _LOOKED_AT)]:
+        with lake.snapshot(all_cores=True) as reader:
+            rows, faces = read_shard(reader, shard, encoding.chosen.clip)
+        planned = [clip for clip in plan_shard(shard, rows, faces, encoding.chosen, encoding.encoders).clips if clip.bucket]
+        places = read_cache(lake.store, shard).places
+        clips += len(planned)
+        lacking += sum(not places.keys() >= {*clip.keys.values()} for clip in planned)
+    return lacking / clips if clips else 1.0

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders
 
 _CROP_SIDE_PX = 512
+_LONGEST_READ_S = 6.0
+_CORE_S_A_PIXEL = 5.8 / (_LONGEST_READ_S * 1920 * 1080)
+"""Of decoding a second of one pixel: six seconds of 1080p took 5.8 s of a core, with frames for the window and for the views.
+Of a longer clip no more is read, about."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Forecast:
 
     Attributes:
         view_bytes: of `bytes`, what one view of each clip's face takes: `ClipSize.views` is the choice that makes a clip smaller.
-        seconds: of one process, on a device like this one; reading the clips goes on beside it.
+        seconds: of one process's encoding, on a device like this one.
+        decoding_core_s: seconds of one core that decoding takes, which goes on beside it.
         measured: the size of clip of which the pace was measured, and the seconds that one took.
     """
 
@@ -33,25 +38,39 @@ class Forecast:
     bytes: int
     view_bytes: int
     seconds: float
+    decoding_core_s: float
     measured: tuple[Bucket, float]
     device: str
 
-    def line(self, processes: int = 1) -> str:
-        """The estimate in words, for so many processes at a time."""
+    def line(self, cores: int, processes: int = 1) -> str:
+        """The estimate in words, for so many processes at a time with so many cores each to decode."""
         (frames, height, width), seconds = self.measured
         beside = "" if processes == 1 else f" by {processes} processes"
+        encoding_s, decoding_s = self.seconds / processes, self.decoding_core_s / (cores * processes)
         return (
             f"{self.clips:,} clips to encode, about {_size(self.bytes)} (one view less of each face saves "
-            f"{_size(self.view_bytes)}), about {span(self.seconds / processes)} on {self.device}{beside} "
-            f"(a black clip of {frames} x {height} x {width} took {seconds:.2f} s)"
+            f"{_size(self.view_bytes)}), about {span(max(encoding_s, decoding_s))}: encoding {span(encoding_s)} on "
+            f"{self.device}{beside} (a black clip of {frames} x {height} x {width} took {seconds:.2f} s), beside it decoding "
+            f"{span(decoding_s)} on {cores * processes} cores"
         )
 
 
-def forecast(sizes: Mapping[Bucket, int], chosen: Preset, encoders: "ClipEncoders") -> Forecast:
+def decoding_core_s(duration_s: float, height: int, width: int) -> float:
+    """Seconds of one core that decoding a clip takes, about."""
+    return min(duration_s, _LONGEST_READ_S) * height * width * _CORE_S_A_PIXEL
+
+
+def bytes_in_words(sizes: Mapping[Bucket, int], chosen: Preset) -> str:
+    """About what so many clips of each size take."""
+    return _size(_bytes(sizes, chosen, chosen.clip.views + 1))
+
+
+def forecast(sizes: Mapping[Bucket, int], core_s: float, chosen: Preset, encoders: "ClipEncoders") -> Forecast:
     """Time for so many clips of each size, at the pace of a black clip of the largest size, measured now. Time goes with pixels.
 
     Args:
         sizes: not empty.
+        core_s: `decoding_core_s` of all of them.
     """
     import torch
 
@@ -62,18 +81,20 @@ def forecast(sizes: Mapping[Bucket, int], chosen: Preset, encoders: "ClipEncoder
     took_s = time.perf_counter() - begin
     device = encoders.base.codec.device
 
-    def all_bytes(views: int) -> int:
-        return sum(count * sum(part_bytes(chosen, size, views).values()) for size, count in sizes.items())
-
     views = chosen.clip.views + 1
     return Forecast(
         clips=sum(sizes.values()),
-        bytes=all_bytes(views),
-        view_bytes=all_bytes(views) - all_bytes(views - 1),
+        bytes=_bytes(sizes, chosen, views),
+        view_bytes=_bytes(sizes, chosen, views) - _bytes(sizes, chosen, views - 1),
         seconds=took_s * sum(count * math.prod(size) for size, count in sizes.items()) / math.prod(largest),
+        decoding_core_s=core_s,
         measured=(largest, took_s),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
     )
+
+
+def _bytes(sizes: Mapping[Bucket, int], chosen: Preset, views: int) -> int:
+    return sum(count * sum(part_bytes(chosen, size, views).values()) for size, count in sizes.items())
 
 
 def _encode_black(chosen: Preset, size: Bucket, encoders: "ClipEncoders") -> None:

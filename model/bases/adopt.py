@@ -6,15 +6,18 @@ base that it becomes (`base`), where bases lie and what the user is told (`lafid
 
 import json
 import shlex
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from model.bases.base import BaseInfo, write_base_info
-from model.bases.components import BaseError, load_component
+from model.bases.base import BaseInfo, load_image_processor, load_scheduler, load_tokenizer, write_base_info
+from model.bases.components import BaseError, Network, load_component
 from model.bases.digests import COMPONENTS, base_digest, component_digests, file_digests
 from model.bases.snapshot import COMMIT, MODEL_INDEX, Recorded, check_whole, is_as_recorded, recorded
 from model.bases.specs import BaseSpec
+from model.bases.stock_pipelines import flow_shift_name
+from model.wording import first_few
 
 _PIPELINES = {
     "t2v": {"WanPipeline"},
@@ -22,6 +25,7 @@ _PIPELINES = {
     "i2v": {"WanImageToVideoPipeline"},
     "vace": {"WanVACEPipeline"},
 }
+_Loaded = TypeVar("_Loaded")
 _SCHEDULERS = {"UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"}
 
 
@@ -31,6 +35,8 @@ class Adopted(NamedTuple):
     info: BaseInfo
     unproved: tuple[str, ...]
     """Files of which the download left no record, by which the commit could be proved; none: it is proved."""
+    flow_shift: float | None
+    """With which its scheduler draws, unless told otherwise: a hint at the repository, which nothing proves."""
 
 
 def how_to_fetch(spec: BaseSpec, folder: Path, revision: str | None) -> str:
@@ -47,7 +53,8 @@ def adopt_base(folder: Path, spec: BaseSpec, revision: str | None = None) -> Ado
 
     Args:
         folder: becomes the base's folder.
-        spec: what it must be.
+        spec: what it must be. A snapshot of another repository with equal classes and sizes passes for it: no file names its
+            repository, and hf records none.
         revision: the commit that was fetched, 40 hex digits; unless given, the one that the download recorded.
 
     Raises:
@@ -68,8 +75,13 @@ def adopt_base(folder: Path, spec: BaseSpec, revision: str | None = None) -> Ado
     _check_index(snapshot, spec, needed)
     check_whole(snapshot, needed, fetch)
     for name in transformers:
-        _check_transformer(snapshot / name, spec)
-    _check_encoders(snapshot, spec)
+        _check_transformer(snapshot / name, spec, fetch)
+    _check_encoders(snapshot, spec, fetch)
+    _check_scheduler(snapshot / "scheduler", spec)
+    scheduler = _loaded(load_scheduler, snapshot / "scheduler", fetch)
+    _loaded(load_tokenizer, snapshot / "tokenizer", fetch)
+    if "image_processor" in needed:
+        _loaded(load_image_processor, snapshot / "image_processor", fetch)
 
     files = [MODEL_INDEX, *(p.relative_to(snapshot).as_posix() for n in needed for p in (snapshot / n).rglob("*") if p.is_file())]
     records = recorded(snapshot, files)
@@ -84,7 +96,7 @@ def adopt_base(folder: Path, spec: BaseSpec, revision: str | None = None) -> Ado
         sha256=base_digest(component_digests(folder)),
     )
     write_base_info(folder, info, revision_proved=not unproved)
-    return Adopted(info, unproved)
+    return Adopted(info, unproved, scheduler.config.get(flow_shift_name(scheduler)))
 
 
 def _check_index(snapshot: Path, spec: BaseSpec, needed: list[str]) -> None:
@@ -103,7 +115,7 @@ def _check_index(snapshot: Path, spec: BaseSpec, needed: list[str]) -> None:
     classes: dict[str, set[str | None]] = {"transformer": {kind}, "transformer_2": {kind if spec.experts == 2 else None}}
     classes |= {"vae": {"AutoencoderKLWan"}, "text_encoder": {"UMT5EncoderModel"}}
     if "image_encoder" in needed:
-        classes["image_encoder"] = {"CLIPVisionModel"}
+        classes["image_encoder"] = {"CLIPVisionModel", "CLIPVisionModelWithProjection"}
     for name, expected in classes.items():
         match told.get(name):
             case [_, kind]:
@@ -112,27 +124,42 @@ def _check_index(snapshot: Path, spec: BaseSpec, needed: list[str]) -> None:
                 _expect(here, spec, name, other, expected)
 
 
-def _check_transformer(part: Path, spec: BaseSpec) -> None:
+def _loaded(load: Callable[[Path], _Loaded], part: Path, fetch: str) -> _Loaded:
+    """Each fault with what mends it."""
+    try:
+        return load(part)
+    except BaseError as error:
+        raise BaseError(f"{error}: remove {part}, then {fetch}") from error
+
+
+def _outlined(part: Path) -> Network:
+    return load_component(part, names_only=True)
+
+
+def _check_transformer(part: Path, spec: BaseSpec, fetch: str) -> None:
     """Built from its own config, it has the sizes of the spec, and the files hold its tensors and no others."""
-    config = load_component(part, names_only=True).config
+    config = _loaded(_outlined, part, fetch).config
     expected = spec.transformer.arguments() | {"patch_size": [1, spec.patch, spec.patch]}
     for name, value in expected.items():
         found = config[name]
         _expect(part, spec, name, list(found) if isinstance(found, tuple) else found, [value])
 
 
-def _check_encoders(snapshot: Path, spec: BaseSpec) -> None:
+def _check_encoders(snapshot: Path, spec: BaseSpec, fetch: str) -> None:
     """What the transformer is given by the others has the sizes that it takes."""
-    vae, text = (load_component(snapshot / name, names_only=True).config for name in ("vae", "text_encoder"))
+    vae, text = (_loaded(_outlined, snapshot / name, fetch).config for name in ("vae", "text_encoder"))
     _expect(snapshot / "vae", spec, "z_dim", vae["z_dim"], {spec.latent_channels})
     _expect(snapshot / "vae", spec, "scale_factor_spatial", vae["scale_factor_spatial"], {spec.spatial_factor})
     _expect(snapshot / "vae", spec, "scale_factor_temporal", vae["scale_factor_temporal"], {spec.temporal_factor})
     _expect(snapshot / "text_encoder", spec, "d_model", text.d_model, {spec.transformer.text_dim})
     if spec.transformer.image_dim is not None:
-        image = load_component(snapshot / "image_encoder", names_only=True).config
+        image = _loaded(_outlined, snapshot / "image_encoder", fetch).config
         _expect(snapshot / "image_encoder", spec, "hidden_size", image.hidden_size, {spec.transformer.image_dim})
-    scheduler = json.loads((snapshot / "scheduler" / "scheduler_config.json").read_text())
-    _expect(snapshot / "scheduler", spec, "_class_name", scheduler.get("_class_name"), _SCHEDULERS)
+
+
+def _check_scheduler(part: Path, spec: BaseSpec) -> None:
+    told = json.loads((part / "scheduler_config.json").read_text())
+    _expect(part, spec, "_class_name", told.get("_class_name"), _SCHEDULERS)
 
 
 def _expect(where: Path, spec: BaseSpec, name: str, found: Any, expected: Collection[Any]) -> None:
@@ -142,18 +169,18 @@ def _expect(where: Path, spec: BaseSpec, name: str, found: Any, expected: Collec
 
 
 def _commit(records: dict[str, Recorded], revision: str | None, spec: BaseSpec, fetch: str) -> str:
-    """The commit of all files: the one that was named, where the download recorded no other."""
-    found = sorted({record.commit for record in records.values()})
-    wanted = revision or spec.revision or (found[0] if found else None)
+    """The commit of all files: the one that was named, else that of most, where the download recorded no other."""
+    found = Counter(record.commit for record in records.values()).most_common(1)
+    wanted = revision or spec.revision or (found[0][0] if found else None)
     if wanted is None:
         raise BaseError(
             f"the download left no record of its commit: name it, `lafid adopt {spec.name} COMMIT`, or {fetch}, which records it"
         )
-    for path, record in records.items():
-        if record.commit != wanted:
-            raise BaseError(
-                f"{path} was downloaded of {spec.repository}@{record.commit}, not @{wanted}: name that commit, or {fetch}"
-            )
+    if others := [path for path, record in records.items() if record.commit != wanted]:
+        raise BaseError(
+            f"the download recorded commit {records[others[0]].commit} of {first_few(others, 5)}, not {wanted}: name that "
+            f"commit, or {fetch}; what is named again then is no part of the commit, and hf removes nothing: remove it"
+        )
     return wanted
 
 

@@ -24,11 +24,12 @@ from transformers import AutoTokenizer, CLIPImageProcessor, CLIPVisionModel, Pre
 
 from model.bases.codec import HaarCodec
 from model.bases.components import BaseError, Transformer, load_component, no_progress_bars, outline, own_memory
-from model.bases.digests import COMPONENTS, INFO_FILE, base_digest, component_digests
+from model.bases.digests import COMPONENTS, INFO_FILE, PARTS, base_digest, component_digests
 from model.bases.specs import Layout
 from model.files import write_whole
 from model.strict import StrictModel
 from model.untrusted_files import MOST_SIDE_PX, Untrustworthy, check_numbers, check_own, read_json
+from model.wording import first_few
 
 _PROVED = "revision_proved"
 """In that file alone: a base is the same one whether its commit was proved or not."""
@@ -171,7 +172,8 @@ def load_base(
     found = base_digest(digests)
     if found != info.sha256:
         raise BaseError(
-            f"base {folder} changed: recorded sha256 {info.sha256[:12]}, found {found[:12]}; restore it, or `lafid adopt` it anew"
+            f"base {folder} changed: recorded sha256 {info.sha256[:12]}, found {found[:12]}{_newer(folder)}; restore it, "
+            "remove what does not belong there, or `lafid adopt` it anew"
         )
     target = pick_device(device)
     has_image_encoder = (parts / "image_encoder").is_dir()
@@ -192,10 +194,18 @@ def load_base(
             codec=network("vae"),
             text_encoder=network("text_encoder"),
             image_encoder=network("image_encoder") if has_image_encoder else None,
-            tokenizer=_tokenizer(parts / "tokenizer"),
-            image_processor=_image_processor(parts / "image_processor") if has_image_encoder else None,
-            scheduler=_scheduler(parts / "scheduler"),
+            tokenizer=load_tokenizer(parts / "tokenizer"),
+            image_processor=load_image_processor(parts / "image_processor") if has_image_encoder else None,
+            scheduler=load_scheduler(parts / "scheduler"),
         )
+
+
+def _newer(folder: Path) -> str:
+    """The component files that are younger than the record, in words: most likely those that changed or came."""
+    written_ns, parts = (folder / INFO_FILE).stat().st_mtime_ns, folder / COMPONENTS
+    files = (path for name in PARTS for path in sorted((parts / name).rglob("*")) if path.is_file())
+    newer = [path.relative_to(parts).as_posix() for path in files if path.stat().st_mtime_ns > written_ns]
+    return f", and {first_few(newer)} is newer than that record" if newer else ""
 
 
 def pick_device(device: torch.device | str | None) -> torch.device:
@@ -203,8 +213,12 @@ def pick_device(device: torch.device | str | None) -> torch.device:
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def _tokenizer(part: Path) -> PreTrainedTokenizerBase:
-    """Never by code that lies beside it, for which transformers would ask on the terminal."""
+def load_tokenizer(part: Path) -> PreTrainedTokenizerBase:
+    """Never by code that lies beside it, for which transformers would ask on the terminal.
+
+    Raises:
+        BaseError: it is of a class that no base has, or cannot be read.
+    """
     config = part / "tokenizer_config.json"
     try:
         told = read_json(config)
@@ -216,7 +230,12 @@ def _tokenizer(part: Path) -> PreTrainedTokenizerBase:
         raise BaseError(f"{part} cannot be loaded: {error}") from error
 
 
-def _image_processor(part: Path) -> CLIPImageProcessor:
+def load_image_processor(part: Path) -> CLIPImageProcessor:
+    """How a picture becomes what CLIP looks at.
+
+    Raises:
+        BaseError: it cannot be read, or asks for huge pictures.
+    """
     config = part / "preprocessor_config.json"
     try:
         told = read_json(config)
@@ -227,7 +246,12 @@ def _image_processor(part: Path) -> CLIPImageProcessor:
         raise BaseError(f"{part} cannot be loaded: {error}") from error
 
 
-def _scheduler(part: Path) -> SchedulerMixin:
+def load_scheduler(part: Path) -> SchedulerMixin:
+    """Any of diffusers'.
+
+    Raises:
+        BaseError: it is none, cannot be read, or asks for huge tables.
+    """
     config = part / "scheduler_config.json"
     try:
         told = read_json(config)

@@ -26,6 +26,8 @@ Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
 Network: TypeAlias = Transformer | HaarCodec | AutoencoderKLWan | UMT5EncoderModel | CLIPVisionModel
 _OF_DIFFUSERS = {kind.__name__: kind for kind in (WanTransformer3DModel, WanVACETransformer3DModel, AutoencoderKLWan, HaarCodec)}
 _OF_TRANSFORMERS = {"text_encoder": UMT5EncoderModel, "image_encoder": CLIPVisionModel}
+_UNREAD = {CLIPVisionModel: frozenset({"visual_projection.weight"})}
+"""Tensors that lie in files of a kin's class (`CLIPVisionModelWithProjection`), behind all that a base reads of the network."""
 _NAMED = 5
 """Tensors or files that a message names; it counts the others."""
 
@@ -42,7 +44,8 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
 
     Args:
         part: folder of the component, by whose name it is told what it is.
-        dtype: of transformers and text encoder, unless as the library has it; what must stay in float32 does.
+        dtype: of transformers and text encoder, unless as the library has it; what must stay in float32 does, VAE and CLIP
+            wholly, however they are stored.
         names_only: names and shapes of the files' tensors are held against the class's, and no weight is kept.
 
     Raises:
@@ -61,13 +64,15 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
         settings["dtype"] = dtype or "auto"
     elif kind in (WanTransformer3DModel, WanVACETransformer3DModel):
         settings["dtype"] = dtype
+    elif kind is CLIPVisionModel:
+        settings["dtype"] = torch.float32  # transformers would compute in the format of the files; Wan's is float32, as the VAE's
     try:
         check_config(read_json(part / "config.json"), stored_shapes(part), lambda: outline(part), part / "config.json")
         with _quiet():
             network, told = kind.from_pretrained(part, **settings)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise BaseError(f"{part} cannot be loaded: {error}") from error
-    _check_whole(part, told)
+    _check_whole(part, told | {"unexpected_keys": {*told["unexpected_keys"]} - _UNREAD.get(kind, frozenset())})
     return network
 
 
@@ -134,7 +139,7 @@ def _check_whole(part: Path, told: Mapping[str, Iterable[Any]]) -> None:
     faults = {"lacks": made_up(told), "holds, which its class does not have,": sorted(told["unexpected_keys"])}
     said = [f"{fault} {first_few(names, _NAMED)}" for fault, names in faults.items() if names]
     if said:
-        raise BaseError(f"{part} {'; '.join(said)}: fetch the base again, and `lafid adopt` it")
+        raise BaseError(f"{part} {'; '.join(said)}")
 
 
 @contextmanager

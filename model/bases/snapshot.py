@@ -47,7 +47,8 @@ def check_whole(snapshot: Path, parts: Iterable[str], fetch: str) -> None:
         fetch: the commands that bring what is missing, for the message.
 
     Raises:
-        BaseError: a file is missing, a Git LFS pointer in its place, torn, or another than its index says; all such are named.
+        BaseError: a file is missing, a link or a Git LFS pointer in its place, torn, or another than its index says; all such are
+            named.
     """
     parts = list(parts)
     files = [snapshot / MODEL_INDEX, *(path for part in parts for path in _files_of(snapshot / part))]
@@ -55,6 +56,12 @@ def check_whole(snapshot: Path, parts: Iterable[str], fetch: str) -> None:
     if missing:
         raise BaseError(f"{snapshot} lacks {_paths(missing, snapshot)}: {fetch}")
     present = [path for part in parts for path in sorted((snapshot / part).rglob("*")) if path.is_file()]
+    links = [path for path in (*present, snapshot / MODEL_INDEX) if path.is_symlink()]
+    if links:
+        raise BaseError(
+            f"{snapshot} holds links in place of {_paths(links, snapshot)}, as Hugging Face's cache does, which may be cleared: "
+            f"remove them, then {fetch} (hf copies from its cache what lies there)"
+        )
     pointers = [path for path in (*present, snapshot / MODEL_INDEX) if _is_pointer(path)]
     if pointers:
         raise BaseError(
@@ -123,6 +130,8 @@ def _check_index(index: Path, fetch: str) -> None:
     shards: dict[str, set[str]] = {}
     for name, shard in _weight_map(index).items():
         shards.setdefault(shard, set()).add(name)
+    if lacking := [shard for shard in sorted(shards) if not (index.parent / shard).is_file()]:
+        raise BaseError(f"{index} names {first_few(lacking)}, which is not there: remove that index, then {fetch}")
     for shard, promised in sorted(shards.items()):
         held = _names_in(index.parent / shard) or set()
         if held != promised:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, WanPipeline, WanVACEPipeline
+from diffusers import DiffusionPipeline, SchedulerMixin, WanPipeline, WanVACEPipeline
 from torch import nn
 
 from model.bases.base import Base
@@ -51,9 +51,13 @@ def stock_pipeline(
 
 def with_flow_shift(base: Base, shift: float) -> Base:
     """The same base with a scheduler of its kind that draws with this sigma shift."""
-    kind, config = type(base.scheduler), base.scheduler.config
-    name = "flow_shift" if "flow_shift" in config else "shift"
-    return replace(base, scheduler=kind.from_config(config, **{name: shift}))
+    kind, name = type(base.scheduler), flow_shift_name(base.scheduler)
+    return replace(base, scheduler=kind.from_config(base.scheduler.config, **{name: shift}))
+
+
+def flow_shift_name(scheduler: SchedulerMixin) -> str:
+    """What a scheduler of its kind calls its sigma shift."""
+    return "flow_shift" if "flow_shift" in scheduler.config else "shift"
 
 
 def frames_to_ask(base: Base, frames: int) -> int:

@@ -99,7 +99,7 @@ class VisionEncoder:
             check_config(told, stored_shapes(folder), lambda: _outline(_VISION_CLASSES[kind], folder), folder / "config.json")
             with no_progress_bars():
                 network, loading = _VISION_CLASSES[kind].from_pretrained(
-                    folder, output_loading_info=True, use_safetensors=True, local_files_only=True
+                    folder, output_loading_info=True, use_safetensors=True, local_files_only=True, dtype=torch.float32
                 )
             preprocessing = folder / "preprocessor_config.json"
             check_own(read_json(preprocessing), preprocessing)

@@ -49,7 +49,7 @@ def vision_folder(store: ModelStore, asked: str | None = None) -> Path:
     if not held:
         raise ModelMissing(
             f"the preset's semantic encoder is a folder of its own, and {store.root} holds none: `lafid models fetch {names[0]}` "
-            f"(or {', '.join(names[1:])}), or name a folder of save_pretrained"
+            f"(or {', '.join(names[1:])}), or name the folder of one, with its config.json, as semantic_encoder"
         )
     if len(held) > 1:
         raise VisionAmbiguous(f"{store.root} holds several vision encoders: name one of {', '.join(held)}")

@@ -35,6 +35,15 @@ class DrawingSettings(StrictModel):
         """Precision of a model that was trained so."""
         return self.precision or train.precision
 
+    def what_to_change(self, train: TrainConfig) -> list[str]:
+        """What saves memory and is not done yet for a model that was trained so, what costs least first."""
+        wishes = [
+            ("set precision to bfloat16", self.precision_after(train) != "bfloat16"),
+            ("set low_memory", not self.low_memory),
+            ("draw fewer frames, or a smaller height and width", True),
+        ]
+        return [wish for wish, open_ in wishes if open_]
+
 
 AS_TRAINED = DrawingSettings()
 """What nobody decided otherwise."""

@@ -51,6 +51,25 @@ class InputError(ValueError):
     """The model cannot draw from what was given; the message names the remedy."""
 
 
+class DrawingOutOfMemory(RuntimeError):
+    """The card is too small; the message says what saves memory."""
+
+
+@contextmanager
+def naming_what_saves_memory(drawing: DrawingSettings, manifest: Manifest) -> Iterator[None]:
+    """Around whatever computes with a model that draws so.
+
+    Raises:
+        DrawingOutOfMemory: in place of torch's own error.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        needed, remedies = ". ".join(str(error).split(". ")[:2]), ", ".join(drawing.what_to_change(manifest.preset.train))
+        message = f"out of memory in drawing with {manifest.preset.name} ({needed}). To save memory: {remedies}"
+        raise DrawingOutOfMemory(message) from error
+
+
 class LafidPipeline:
     """Video with a face: from a first frame, or from photos alone. One generation at a time.
 
@@ -69,7 +88,7 @@ class LafidPipeline:
         self.head_mask = mask_of(manifest.head_mask)
         self.encoders = ClipEncoders(model.base, manifest.preset.encoders, drawing.semantic_dir)
         self._device = torch.device(drawing.device or model.device)
-        self._low_memory = drawing.low_memory
+        self._drawing = drawing
         if drawing.low_memory and isinstance(model.base.codec, AutoencoderKLWan):
             model.base.codec.enable_tiling()
 
@@ -118,6 +137,7 @@ class LafidPipeline:
             SizeError: a size the base cannot draw.
             FaceError: a picture does not hold the face that was asked for.
             InputError: neither a first frame nor a photo, a base that cannot draw from what was given, or a setting that is none.
+            DrawingOutOfMemory: the card is too small.
         """
         self._check_inputs(image, photos, choose)
         if not (math.isfinite(guidance) and math.isfinite(face_guidance)):
@@ -130,33 +150,34 @@ class LafidPipeline:
             if cut := self.encoders.unread(text):
                 _log.warning("the prompt is longer than the text encoder takes; it does not see its end: %r", cut)
         pictured = [*photos] or [one for one in (picture,) if one is not None]
-        faces = [] if choose is None else [self.face(photo, choose) for photo in pictured]
-        shift = self.manifest.preset.base.flow_shift(height, width)
-        pipeline = stock_pipeline(
-            with_flow_shift(self.model.base, shift),
-            self.denoisers(faces, face_guidance),
-            first_frame=picture is not None,
-            offload_to=self._device if self._low_memory else None,
-        )
-        given: dict[str, object] = {}
-        if picture is not None:
-            given["image"] = self._fitted(picture, height, width, faces[0] if faces and not photos else None, choose)
-        if faces and self.model.base.info.layout == "vace":
-            given["reference_images"] = [Image.fromarray(faces[0].crop)]
-        with without_rounding_warning():
-            video = pipeline(
-                **given,
-                prompt=prompt,
-                negative_prompt=negative_prompt,
-                height=height,
-                width=width,
-                num_frames=frames_to_ask(self.model.base, frames),
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                generator=torch.Generator().manual_seed(seed),
-                output_type="np",
-                callback_on_step_end=reporting(on_step, steps),
-            ).frames[0]
+        with naming_what_saves_memory(self._drawing, self.manifest):
+            faces = [] if choose is None else [self.face(photo, choose) for photo in pictured]
+            shift = self.manifest.preset.base.flow_shift(height, width)
+            pipeline = stock_pipeline(
+                with_flow_shift(self.model.base, shift),
+                self.denoisers(faces, face_guidance),
+                first_frame=picture is not None,
+                offload_to=self._device if self._drawing.low_memory else None,
+            )
+            given: dict[str, object] = {}
+            if picture is not None:
+                given["image"] = self._fitted(picture, height, width, faces[0] if faces and not photos else None, choose)
+            if faces and self.model.base.info.layout == "vace":
+                given["reference_images"] = [Image.fromarray(faces[0].crop)]
+            with without_rounding_warning():
+                video = pipeline(
+                    **given,
+                    prompt=prompt,
+                    negative_prompt=negative_prompt,
+                    height=height,
+                    width=width,
+                    num_frames=frames_to_ask(self.model.base, frames),
+                    num_inference_steps=steps,
+                    guidance_scale=guidance,
+                    generator=torch.Generator().manual_seed(seed),
+                    output_type="np",
+                    callback_on_step_end=reporting(on_step, steps),
+                ).frames[0]
         return (video * 255).round().astype(np.uint8)
 
     @contextmanager
@@ -167,7 +188,8 @@ class LafidPipeline:
         for transformer in transformers:
             transformer.to(self._device)
         try:
-            yield self.model
+            with naming_what_saves_memory(self._drawing, self.manifest):
+                yield self.model
         finally:
             for transformer, device in zip(transformers, waited_on, strict=True):
                 transformer.to(device)
@@ -286,6 +308,7 @@ def load(
         CheckpointError: a part or the base does not fit, or an encoder gives other features than trained on.
         EncoderError: the vision encoder cannot be loaded.
         MaskUnusable: the model store lacks the network that cut the heads out when it was trained.
+        DrawingOutOfMemory: the card is too small for the model.
     """
     manifest = read_manifest(checkpoint_dir)
     engine = face_engine or engine_named(manifest.face_engine.name)
@@ -301,12 +324,13 @@ def load(
     target = pick_device(drawing.device)
     drawing = drawing.model_copy(update={"device": str(target)})
     dtype = torch.bfloat16 if drawing.precision_after(manifest.preset.train) == "bfloat16" else None
-    model = load_checkpoint(checkpoint_dir, load_base(base_dir, "cpu" if drawing.low_memory else target, dtype))
-    for transformer, fusion in model.attached:
-        # The adapter is read inside the blocks: where they compute, and as finely. It has no modules that must stay in float32,
-        # of which diffusers' own `to` would warn.
-        torch.nn.Module.to(fusion, target, transformer.dtype)
-    pipeline = LafidPipeline(model, manifest, engine, drawing)
+    with naming_what_saves_memory(drawing, manifest):
+        model = load_checkpoint(checkpoint_dir, load_base(base_dir, "cpu" if drawing.low_memory else target, dtype))
+        for transformer, fusion in model.attached:
+            # The adapter is read inside the blocks: where they compute, and as finely. It has no modules that must stay in
+            # float32, of which diffusers' own `to` would warn.
+            torch.nn.Module.to(fusion, target, transformer.dtype)
+        pipeline = LafidPipeline(model, manifest, engine, drawing)
     if pipeline.encoders.fingerprint != manifest.encoders_fingerprint:
         raise CheckpointError(
             f"{checkpoint_dir} was trained on features of encoders {manifest.encoders_fingerprint[:12]}, these are "

@@ -6,6 +6,7 @@ Belongs here: seconds, days, GPU hours, and the updates that a number of days ha
 Every clip counts as one of the main size, the longest; reading, judging and drawing on the way are not counted.
 """
 
+import logging
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from model.presets import Preset
 from model.training.preset_table import PresetSize
 from model.training.throughput import PEAKS_FLOP_PER_S, card_of, step_flop
 
+LOGGER = logging.getLogger(__name__)
 ASSUMED_HFU = 0.45
 """Hardware utilisation: the bar of the GPU benchmark, which no measurement has shown yet."""
 USUAL_CARDS = ("8 H100", "8 A100", "8 RTX 4090")
@@ -69,9 +71,16 @@ def cards_named(words: str) -> Cards:
 
 
 def cards_at_hand() -> list[Cards]:
-    """This machine's, as far as the table of peaks knows them."""
-    names = (card_of(torch.cuda.get_device_name(number)) for number in range(torch.cuda.device_count()))
-    return [Cards(count, name) for name, count in Counter(names).items() if name is not None]
+    """This machine's, as far as the table of peaks knows them; those that it does not know are told."""
+    found = []
+    for device, count in Counter(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))).items():
+        if (name := card_of(device)) is None:
+            LOGGER.warning(
+                "no durations are shown for %d %s, whose peak is not known: name a card like it by --cards", count, device
+            )
+        else:
+            found.append(Cards(count, name))
+    return found
 
 
 def run_duration(

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
@@ -84,6 +84,15 @@ def write_vision_encoder(folder: Path) -> Path:
         CLIPVisionModel(CLIPVisionConfig(**sizes, image_size=56, patch_size=14)).save_pretrained(folder)
     CLIPImageProcessor(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}).save_pretrained(folder)
     return folder
+
+
+def store_as(part: Path, dtype: torch.dtype) -> None:
+    """Rewrites a network of transformers' in another number format, which its config names."""
+    [weights] = part.glob("*.safetensors")
+    _save({name: tensor.to(dtype) for name, tensor in load_file(weights).items()}, weights)
+    config = json.loads((part / "config.json").read_text())
+    config.pop("dtype", None)
+    _write_json(part / "config.json", config | {"torch_dtype": str(dtype).removeprefix("torch.")})
 
 
 def record_download(folder: Path, commit: str) -> None:

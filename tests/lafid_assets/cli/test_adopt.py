@@ -25,6 +25,8 @@ def test_a_base_is_fetched_adopted_and_named(lafid: Any, home: Path, monkeypatch
     write_snapshot(components, RELEASED[T2V])
     said = lafid("adopt", T2V).out
     assert f"{T2V}: Wan-AI/Wan2.1-T2V-1.3B-Diffusers@{COMMIT}, as the download recorded it; sha256 " in said
+    assert "no file can prove" in said
+    assert "flow_shift 3.0; LaFID draws with 3 up to 480p and 5 from 720p on" in " ".join(said.split())
     shutil.rmtree(components / ".cache")
     assert "which nothing proves: the download left no record of" in lafid("adopt", T2V, COMMIT).out
 

@@ -57,12 +57,16 @@ def test_a_run_that_fails_keeps_no_other_from_its_rows(settings: Settings, monke
     assert ran == [["a"], ["c"]]
 
 
-def test_a_cluster_encodes_in_its_runs_and_not_here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_encodes_in_its_runs_and_not_here(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     done: list[Any] = []
     opened = open_materializer(settings)
     opened.cluster = SimpleNamespace()  # type: ignore[assignment]
     monkeypatch.setattr(module, "open_materializer", lambda _: opened)
     monkeypatch.setattr(module, "encode_share", lambda *_: done.append("here"))
+    monkeypatch.setattr(module, "expected_of_cluster", lambda lake, chosen: f"all of it for {chosen.name}")
     monkeypatch.setattr(module, "materialize_latents", lambda materializer, config: done.append(config))
     run_precompute(settings, "tiny", None)
     assert done == [TrainingLatentsConfig(preset="tiny", semantic_encoder=None)]
+    assert "all of it for tiny" in capsys.readouterr().out

@@ -46,7 +46,7 @@ def released(lake: Lake, row_of: Rows) -> Lake:
     return _release(lake, row_of)
 
 
-def _release(lake: Lake, row_of: Rows) -> Lake:
+def _release(lake: Lake, row_of: Rows, *, bench: bool = True) -> Lake:
     dataset, latents = [], []
     for clip, split in (("a", "test"), ("b", "test"), ("c", "train")):
         dataset.append(row_of(LAFID_DATASET, clip_id=clip, split=split, references=[BOX]))
@@ -59,6 +59,12 @@ def _release(lake: Lake, row_of: Rows) -> Lake:
         (FUSION_DIT, [trained], "all"),
     ):
         lake.put({table.name: table.frame(rows)}, partition, "f")
+    if bench:
+        _put_bench(lake, row_of)
+    return lake
+
+
+def _put_bench(lake: Lake, row_of: Rows) -> None:
     facts, pictures = small_facts(persons=3)
     bench = seal_bench(facts, pictures)
     folder = folder_of(bench.version)
@@ -67,7 +73,6 @@ def _release(lake: Lake, row_of: Rows) -> Lake:
     known = {"bench_version": bench.version, "bench_path": folder, "status": "ok"}
     rows = [row_of(LAFID_BENCH, clip_id=case.clip_id, **known) for case in bench.cases]
     lake.put({LAFID_BENCH.name: LAFID_BENCH.frame(rows)}, "all", "f")
-    return lake
 
 
 def _run(lake: Lake, tracking: Any = NOBODY, **config: Any) -> dict[str, Any]:
@@ -196,6 +201,11 @@ def test_without_a_bench_there_is_the_loss(released: Lake, drawer: Any) -> None:
     shown = _run(released)
     assert (shown["bench"], shown["test_flow_loss"]) == ("none: the test split gives no case to draw", 2.0)
     assert drawer.drawn == []
+
+
+def test_a_bench_that_nobody_has_made_is_told_from_one_without_cases(lake: Lake, row_of: Rows, drawer: Any) -> None:
+    _release(lake, row_of, bench=False)
+    assert _run(lake)["bench"] == "none: nobody has made one: run `lafid bench`, then materialize model_evaluation"
 
 
 def test_a_loss_that_failed_is_told_and_tried_again(released: Lake, drawer: Any, monkeypatch: pytest.MonkeyPatch) -> None:

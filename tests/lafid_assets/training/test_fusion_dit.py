@@ -39,6 +39,17 @@ def test_config_changes_only_what_it_names() -> None:
     assert FusionDitConfig(steps=STEPS // 2, train={"warmup_steps": 7}).resolved().train.warmup_steps == 7
 
 
+@pytest.mark.parametrize("name", ["tiny", "wan2.1-t2v-1.3b"])
+def test_steps_scale_the_schedule_wherever_they_are_said(name: str) -> None:
+    assert FusionDitConfig(preset=name, train={"steps": 300}).resolved() == FusionDitConfig(preset=name, steps=300).resolved()
+    assert FusionDitConfig(preset=name, steps=1).resolved().train.warmup_steps == 1
+
+
+def test_a_schedule_that_never_comes_down_is_refused() -> None:
+    with pytest.raises(ValueError, match="warmup_steps 300 of steps 300: .* let warmup_steps be less than steps"):
+        FusionDitConfig(steps=300, train={"warmup_steps": 300}).resolved()
+
+
 def test_any_line_of_training_can_be_changed_within_its_bounds() -> None:
     from model.presets import Stage
 
@@ -49,6 +60,8 @@ def test_any_line_of_training_can_be_changed_within_its_bounds() -> None:
     for wrong, complaint in (
         ({"train": {"determinstic": True}}, "determinstic"),
         ({"train": {"lr": 2}}, "lr"),
+        ({"train": {"steps": "many"}}, "steps"),
+        ({"train": {"steps": 0}}, "steps"),
         ({"train": {"first_frame_dropout": 0.5}, "preset": "wan2.1-t2v-1.3b"}, "always|never"),
         ({"train": {"steps": 2}, "steps": 3}, "steps is said twice: take it out of train"),
     ):

@@ -19,13 +19,14 @@ from lafid_assets.training import shard_plan
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.encoding import SHARDS_FOLDER, LatentsUnwritten, encode_files, read_cache
 from lafid_assets.training.latents import Encoding, load_encoding
-from lafid_assets.training.precompute import Rank, _share, _sizes, files_of
-from lafid_assets.training.precompute_estimate import Forecast, forecast
+from lafid_assets.training.precompute import Rank, _share, _sizes, expected, expected_of_cluster, files_of
+from lafid_assets.training.precompute_estimate import Forecast, decoding_core_s, forecast
 from lafid_assets.training.shard_plan import ShardPlan, plan_shard
 from model.bases.base import read_base_info
 from model.clip_size import Bucket, ClipSize
 from model.clips.clip_bytes import part_bytes
 from model.presets import PRESETS, preset
+from resources.lake.lake import Lake
 from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import SHARD
 
@@ -147,18 +148,38 @@ def test_a_text_is_encoded_once_a_shard_whoever_says_it(plan: ShardPlan) -> None
 
 
 def test_what_is_ahead_is_told_in_one_line(encoding: Encoding, dataset: pl.DataFrame) -> None:
-    sizes = _sizes(dataset, encoding.chosen.clip)
+    sizes, core_s = _sizes(dataset, encoding.chosen.clip)
     assert sizes == {Bucket(9, 16, 16): 2}, "the third is too short"
-    told = forecast(sizes, encoding.chosen, encoding.encoders)
+    told = forecast(sizes, core_s, encoding.chosen, encoding.encoders)
     size = sum(part_bytes(encoding.chosen, Bucket(9, 16, 16), 5).values())
     with_a_view_less = sum(part_bytes(encoding.chosen, Bucket(9, 16, 16), 4).values())
     assert (told.clips, told.bytes, told.view_bytes) == (2, 2 * size, 2 * (size - with_a_view_less))
     assert told.seconds == pytest.approx(2 * told.measured[1])
-    slow = Forecast(14_400, 10**12, 10**10, 6 * 3600.0, (Bucket(9, 16, 16), 1.5), "the CPU")
-    assert slow.line(2).startswith(
-        "14,400 clips to encode, about 1,000.0 GB (one view less of each face saves 10.0 GB), about 3.0 h on the CPU by 2 "
-        "processes (a black clip"
+    slow = Forecast(14_400, 10**12, 10**10, 6 * 3600.0, 9 * 3600.0, (Bucket(9, 16, 16), 1.5), "the CPU")
+    assert slow.line(8, 2) == (
+        "14,400 clips to encode, about 1,000.0 GB (one view less of each face saves 10.0 GB), about 3.0 h: encoding 3.0 h on the "
+        "CPU by 2 processes (a black clip of 9 x 16 x 16 took 1.50 s), beside it decoding 34 min on 16 cores"
     )
+    assert "about 4.5 h: encoding 3.0 h" in slow.line(1, 2), "where cores are few, decoding decides"
+    assert decoding_core_s(6, 1080, 1920) == decoding_core_s(600, 1080, 1920) == pytest.approx(5.8)
+
+
+def test_what_is_cached_is_not_ahead_any_more(
+    plan: ShardPlan, encoding: Encoding, faces: pl.DataFrame, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pl.DataFrame([clip.row for clip in plan.clips], schema=LAFID_DATASET.frame([]).schema).with_columns(
+        shard=pl.lit(SHARD)
+    )
+    lake.put({LAFID_DATASET.name: rows}, "all", "f")
+    measured = pl.concat([faces.filter(pl.col("clip_id") == "a").with_columns(clip_id=pl.lit(clip)) for clip in CLIPS])
+    monkeypatch.setattr("lafid_assets.training.precompute.read_shard", lambda *_: (rows, measured))
+    assert expected(lake, encoding, 1).startswith("4 clips to encode, ")
+    cache, size = read_cache(lake.store, SHARD), encoding.chosen.clip
+    encode_files(plan.files[:3], size, encoding.encoders, cache)
+    assert expected(lake, encoding, 1).startswith("about 75% of 4 clips are cached; 1 clips to encode, ")
+    encode_files(plan.files, size, encoding.encoders, read_cache(lake.store, SHARD))
+    assert expected(lake, encoding, 1) == "4 clips, of which none is found that lacks a part"
+    assert expected_of_cluster(lake, encoding.chosen).startswith("4 clips, about 1.4 MB in all and 0 s of one core")
 
 
 def test_bytes_are_told_as_they_are_written(plan: ShardPlan, encoding: Encoding, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file, save_file
 
@@ -118,6 +119,19 @@ def test_a_file_that_is_missing_a_pointer_or_torn_is_named_and_adopted_when_it_c
     load_base(fetched.parent, "cpu")
 
 
+def test_the_links_of_hugging_faces_cache_are_named_with_what_takes_their_place(
+    fetched: Path, snapshots: Callable[[str], Path]
+) -> None:
+    shutil.rmtree(fetched / "transformer")
+    shutil.copytree(
+        snapshots(T2V.name) / "transformer", fetched / "transformer", copy_function=lambda a, b: Path(b).symlink_to(a)
+    )
+    with pytest.raises(
+        BaseError, match="holds links in place of transformer/config.json, .*: remove them, then fetch it with `hf"
+    ):
+        adopt_base(fetched.parent, T2V)
+
+
 def header(told: str) -> bytes:
     """A file of safetensors that says this of itself."""
     return len(told).to_bytes(8, "little") + told.encode()
@@ -161,6 +175,18 @@ def test_an_index_that_tells_something_odd_is_of_another_base(fetched: Path, cha
         adopt_base(fetched.parent, T2V)
 
 
+def test_a_clip_that_was_saved_with_its_projection_is_the_same_clip(snapshots: Callable[[str], Path], tmp_path: Path) -> None:
+    """What the base reads of it lies before the projection."""
+    name = "wan2.1-i2v-14b"
+    components = Path(shutil.copytree(snapshots(name), tmp_path / "components"))
+    weights = components / "image_encoder" / "model.safetensors"
+    save_file(load_file(weights) | {"visual_projection.weight": torch.zeros(16, 32)}, weights, metadata={"format": "pt"})
+    rewrite(components / "model_index.json", image_encoder=["transformers", "CLIPVisionModelWithProjection"])
+    record_download(components, COMMIT)
+    assert adopt_base(tmp_path, RELEASED[name]).unproved == ()
+    assert load_base(tmp_path, "cpu").image_encoder is not None
+
+
 def test_a_record_that_is_none_proves_nothing_and_either_scheduler_of_flows_is_taken(fetched: Path) -> None:
     (fetched / ".cache/huggingface/download/vae/config.json.metadata").write_bytes(b"\xff\xfe")
     assert adopt_base(fetched.parent, T2V).unproved == ("vae/config.json",)
@@ -182,7 +208,7 @@ def test_a_tensor_that_no_file_holds_is_never_made_up(fetched: Path, stem: Path)
     adopt_base(fetched.parent, T2V)
     index = fetched / f"{stem}.safetensors.index.json"
     name = lose_a_tensor(index)
-    with pytest.raises(BaseError, match=f"{stem.parent} lacks {name}: fetch the base again, and `lafid adopt` it"):
+    with pytest.raises(BaseError, match=f"{stem.parent} lacks {name}: remove {fetched / stem.parent}, then fetch it with `hf"):
         adopt_base(fetched.parent, T2V)
 
 
@@ -233,12 +259,63 @@ def test_other_experts_and_sizes_are_another_base(fetched: Path) -> None:
 def test_a_branch_or_another_commit_than_the_recorded_one_is_refused(fetched: Path) -> None:
     with pytest.raises(BaseError, match="'main' is no commit"):
         adopt_base(fetched.parent, T2V, "main")
-    with pytest.raises(BaseError, match=f"was downloaded of {T2V.repository}@{COMMIT}, not @{'f' * 40}"):
+    with pytest.raises(BaseError, match=f"recorded commit {COMMIT} of model_index.json, .*, not {'f' * 40}: name that commit"):
         adopt_base(fetched.parent, T2V, "f" * 40)
     with pytest.raises(BaseError, match="fetch that commit"):
         adopt_base(fetched.parent, T2V.model_copy(update={"revision": "f" * 40}), COMMIT)
     with pytest.raises(BaseError, match="has no repository"):
         adopt_base(fetched.parent, TINY)
+
+
+def test_what_an_earlier_commit_left_is_named_to_be_removed(fetched: Path) -> None:
+    """hf fetches what a commit has, and removes nothing that it has not."""
+    name = "text_encoder/model-00003-of-00003.safetensors"
+    save_file({}, fetched / name)
+    record = fetched / ".cache/huggingface/download" / f"{name}.metadata"
+    record.write_text(f"{'0' * 40}\n{'1' * 64}\n1\n")
+    with pytest.raises(BaseError, match=f"recorded commit {'0' * 40} of {name}, not {COMMIT}: .* hf removes nothing: remove it"):
+        adopt_base(fetched.parent, T2V)
+    (fetched / name).unlink()
+    assert adopt_base(fetched.parent, T2V).unproved == ()
+
+
+def test_an_index_beside_the_one_that_is_read_is_named(fetched: Path) -> None:
+    index = fetched / "text_encoder" / "model.fp16.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model.fp16-00001-of-00001.safetensors"}}))
+    with pytest.raises(BaseError, match=f"{index} names model.fp16-00001-of-00001.safetensors, which is not there: remove that"):
+        adopt_base(fetched.parent, T2V)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "content"),
+    [
+        (T2V.name, "tokenizer/tokenizer.json", {}),
+        (T2V.name, "tokenizer/tokenizer_config.json", {"tokenizer_class": "Evil"}),
+        (T2V.name, "scheduler/scheduler_config.json", {"_class_name": "UniPCMultistepScheduler", "num_train_timesteps": 10**9}),
+        ("wan2.1-i2v-14b", "image_processor/preprocessor_config.json", {"size": {"shortest_edge": 10**6}}),
+    ],
+)
+def test_what_would_not_load_is_not_adopted(
+    snapshots: Callable[[str], Path], tmp_path: Path, name: str, path: str, content: dict[str, object]
+) -> None:
+    part = Path(shutil.copytree(snapshots(name), tmp_path / "components")) / Path(path).parent
+    (tmp_path / "components" / path).write_text(json.dumps(content))
+    with pytest.raises(BaseError, match=f"^{part}.*: remove {part}, then fetch it with `hf download"):
+        adopt_base(tmp_path, RELEASED[name])
+
+
+def test_the_shift_of_its_scheduler_is_told(fetched: Path) -> None:
+    assert adopt_base(fetched.parent, T2V).flow_shift == 3.0
+    FlowMatchEulerDiscreteScheduler(shift=5.0).save_pretrained(fetched / "scheduler")
+    record_download(fetched, COMMIT)
+    assert adopt_base(fetched.parent, T2V).flow_shift == 5.0
+
+
+def test_a_stray_file_in_an_adopted_base_is_named(fetched: Path) -> None:
+    adopt_base(fetched.parent, T2V)
+    (fetched / "vae" / ".DS_Store").write_bytes(b"a view")
+    with pytest.raises(BaseError, match="changed: .*, and vae/.DS_Store is newer than that record; restore it, remove what does"):
+        load_base(fetched.parent, "cpu")
 
 
 def test_a_file_that_was_changed_since_its_download_is_refused(fetched: Path) -> None:

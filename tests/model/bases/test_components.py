@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from model.bases.components import BaseError, load_component, outline
+from tests.model.released import store_as
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def test_what_is_missing_or_unknown_is_named(part: Path) -> None:
     stray = {name: tensor for name, tensor in tensors.items() if name != lost} | {"stray": tensors[lost].clone()}
     save_file(stray, weights, metadata={"format": "pt"})
     for names_only in (False, True):
-        with pytest.raises(BaseError, match=f"{part} lacks .*{lost.removeprefix('vision_model.')}; holds, .* stray: fetch"):
+        with pytest.raises(BaseError, match=f"{part} lacks .*{lost.removeprefix('vision_model.')}; holds, .* stray"):
             load_component(part, names_only=names_only)
     save_file(tensors, weights, metadata={"format": "pt"})
     loaded, named, drawn = load_component(part), load_component(part, names_only=True), outline(part)
@@ -48,3 +50,10 @@ def test_another_shape_or_no_weights_is_refused(part: Path) -> None:
     weights.unlink()
     with pytest.raises(BaseError, match=f"{part} cannot be loaded"):
         load_component(part)
+
+
+@pytest.mark.parametrize("part", ["image_encoder"], indirect=True)
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16], ids=str)
+def test_clip_is_computed_in_float32_however_it_is_stored(part: Path, stored: torch.dtype) -> None:
+    store_as(part, stored)
+    assert {tensor.dtype for tensor in load_component(part, torch.bfloat16).parameters()} == {torch.float32}

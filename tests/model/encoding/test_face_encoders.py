@@ -24,6 +24,7 @@ from model.bases.base import Base
 from model.encoding.encoders import ClipEncoders
 from model.encoding.face_encoders import EncoderError, LatentEncoder, VisionEncoder
 from model.presets import EncoderConfig
+from tests.model.released import store_as
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
 PROCESSORS = {
@@ -68,6 +69,13 @@ def test_hidden_states_of_each_family(folder: Callable[[str], Path], kind: str) 
     pixels = encoder.processor(images=CROPS, return_tensors="pt")
     states = encoder.network(**pixels, output_hidden_states=True).hidden_states
     assert torch.equal(shallow.encode(CROPS), states[1])
+
+
+@pytest.mark.parametrize("kind", sorted(NETWORKS))
+def test_an_encoder_that_is_stored_in_half_looks_in_float32(folder: Callable[[str], Path], kind: str) -> None:
+    path = folder(kind)
+    store_as(path, torch.float16)
+    assert VisionEncoder.from_folder(path, -2, "cpu").encode(CROPS).dtype == torch.float32
 
 
 def test_the_fingerprint_names_weights_and_layer(folder: Callable[[str], Path]) -> None:

@@ -44,7 +44,7 @@ def test_the_stores_only_one_is_taken(models: ModelStore, clip: Path) -> None:
 
 def test_where_there_is_none_the_remedy_is_named(models: ModelStore, clip: Path) -> None:
     with pytest.raises(
-        ModelMissing, match=r"`lafid models fetch clip_vit_h14` \(or siglip_so400m, dinov2_large\), or name a folder"
+        ModelMissing, match=r"`lafid models fetch clip_vit_h14` \(or siglip_so400m, dinov2_large\), or name the folder"
     ):
         vision_folder(models)
     with pytest.raises(ModelMissing, match="siglip_so400m"):

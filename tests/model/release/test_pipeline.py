@@ -28,7 +28,7 @@ from model.model_store.store import ModelStore
 from model.presets import Preset
 from model.release.checkpoint import CheckpointError, read_manifest, write_checkpoint
 from model.release.drawing_settings import DrawingSettings
-from model.release.pipeline import InputError, LafidPipeline, load
+from model.release.pipeline import DrawingOutOfMemory, InputError, LafidPipeline, load
 from model.training.metrics import psnr
 from tests.model.conftest import hear
 from tests.model.drawing import ON_CPU
@@ -258,6 +258,29 @@ def test_steps_are_reported(pipeline: LafidPipeline, image: Image.Image) -> None
     heard: list[tuple[int, int]] = []
     pipeline.generate(image, "x", steps=2, on_step=lambda done, steps: heard.append((done, steps)))
     assert heard == [(1, 2), (2, 2)]
+
+
+def test_a_card_that_is_too_small_names_what_saves_memory(
+    pipeline: LafidPipeline,
+    checkpoint_dir: Path,
+    base_dir: Path,
+    image: Image.Image,
+    stub_engine: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79 GiB.")
+
+    told = r"out of memory in drawing with tiny \(CUDA out of memory. Tried to allocate 2.00 GiB\). To save memory: "
+    with pytest.raises(DrawingOutOfMemory), pipeline.in_place():
+        full()
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "denoisers", full)
+        with pytest.raises(DrawingOutOfMemory, match=f"{told}set precision to bfloat16, set low_memory, draw fewer frames, or a"):
+            pipeline.generate(image, "A face turns.", steps=1)
+    monkeypatch.setattr("model.release.pipeline.load_base", full)
+    with pytest.raises(DrawingOutOfMemory, match=f"{told}draw fewer frames"):
+        load(checkpoint_dir, base_dir, ON_CPU.model_copy(update={"low_memory": True, "precision": "bfloat16"}), stub_engine())
 
 
 def test_one_that_is_broken_off_between_two_steps_leaves_the_next_as_it_would_be(

@@ -20,18 +20,24 @@ from model.release.drawing_settings import DrawingSettings
 from model.release.pipeline import LafidPipeline
 from tests.model.conftest import hear
 from tests.model.manifests import a_manifest
-from tests.model.released import RELEASED, write_snapshot, write_vision_encoder
+from tests.model.released import COMMIT, RELEASED, record_download, store_as, write_snapshot, write_vision_encoder
 
 HALF = {"default": torch.float32, **dict.fromkeys(("transformer", "transformer_2", "text_encoder"), torch.bfloat16)}
 """As diffusers' documentation of Wan loads it."""
 
 
-@pytest.mark.parametrize("name", RELEASED)
+@pytest.mark.parametrize(
+    ("name", "clip_stored_as"), [*((name, torch.float32) for name in RELEASED), ("wan2.1-i2v-14b", torch.bfloat16)]
+)
 def test_it_draws_what_diffusers_draws_from_the_same_snapshot(
-    name: str, tmp_path: Path, clips: ClipSet, quick: Callable[..., Preset], stub_engine: Callable
+    name: str, clip_stored_as: torch.dtype, tmp_path: Path, clips: ClipSet, quick: Callable[..., Preset], stub_engine: Callable
 ) -> None:
     spec = RELEASED[name]
-    write_snapshot(tmp_path / "components", spec)
+    components = tmp_path / "components"
+    write_snapshot(components, spec)
+    if clip_stored_as != torch.float32:
+        store_as(components / "image_encoder", clip_stored_as)
+        record_download(components, COMMIT)
     adopt_base(tmp_path, spec)
     semantic_dir = write_vision_encoder(tmp_path / "clip")
     tiny = quick(first_frame_dropout=0.0 if spec.layout == "i2v" else 1.0)
@@ -51,7 +57,7 @@ def test_it_draws_what_diffusers_draws_from_the_same_snapshot(
         picture if begins else None, "A woman turns.", choose=None, steps=3, guidance=2.0, seed=3, negative_prompt="rain", **size
     )
     stock = (WanImageToVideoPipeline if begins else DiffusionPipeline).from_pretrained(
-        tmp_path / "components", dtype=HALF, use_safetensors=True
+        components, dtype=HALF, use_safetensors=True
     )
     stock.set_progress_bar_config(disable=True)
     drawn = stock(

@@ -1,10 +1,11 @@
 """How long a run takes: the figures of the closed formula, cards by their words."""
 
 import pytest
+import torch
 
 from model.presets import PRESETS
 from model.training.preset_table import preset_size
-from model.training.time_estimate import Cards, cards_named, run_duration
+from model.training.time_estimate import Cards, cards_at_hand, cards_named, run_duration
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,11 @@ def test_a_run_takes_its_operations_at_the_share_of_the_peak() -> None:
     assert took.days == pytest.approx(20_000 * took.seconds_per_step / 86_400)
     assert took.cost == 2 * took.gpu_hours == pytest.approx(2 * 6 * 24 * took.days)
     assert took.steps_in(took.days / 2) in (9_999, 10_000)
+
+
+def test_a_card_whose_peak_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    names = ("NVIDIA H100 80GB HBM3", "NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 3090")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
+    monkeypatch.setattr(torch.cuda, "get_device_name", names.__getitem__)
+    assert cards_at_hand() == [Cards(1, "H100")]
+    assert "no durations are shown for 2 NVIDIA GeForce RTX 3090" in caplog.text
