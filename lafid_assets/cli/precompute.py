@@ -18,7 +18,6 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.steps.partitions import MOST_SHARDS_PER_RUN
 from lafid_assets.training.precompute import Rank, dataset_shards, encode_share, expected, expected_of_cluster
 from lafid_assets.training.training_latents import TrainingLatentsConfig, encoding_of
-from model.presets import preset as chosen_preset
 from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.store.shared_models import take_models
@@ -39,7 +38,7 @@ def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str
     rank = Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     if rank.world == 1 and (materializer := open_materializer(settings)).cluster is not None:
         with materializer.lake.leases.at_work("lafid precompute"):
-            CONSOLE.print(expected_of_cluster(materializer.lake, chosen_preset(config.preset)))
+            CONSOLE.print(expected_of_cluster(materializer.lake, config.preset))
             return materialize_latents(materializer, config)
     take_models(settings)
     lake = open_lake(settings)

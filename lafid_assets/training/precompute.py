@@ -22,7 +22,7 @@ from lafid_assets.training.precompute_estimate import bytes_in_words, decoding_c
 from lafid_assets.training.shard_plan import PlannedFile, ShardPlan, plan_shard
 from lafid_assets.training.training_latents import read_shard
 from model.clip_size import Bucket, ClipSize
-from model.presets import Preset
+from model.presets import preset
 from resources.lake.lake import Lake
 
 _LOOKED_AT = 16
@@ -63,12 +63,13 @@ def expected(lake: Lake, encoding: Encoding, world: int) -> str:
     return line
 
 
-def expected_of_cluster(lake: Lake, chosen: Preset) -> str:
-    """In one line, what all of the dataset takes; no encoder is loaded for that.
+def expected_of_cluster(lake: Lake, name: str) -> str:
+    """In one line, what all of the dataset takes for the preset of that name; no encoder is loaded for that.
 
     Raises:
         ValueError: no clip of the dataset is long enough for the preset.
     """
+    chosen = preset(name)
     sizes, core_s = _ahead(lake, chosen.clip)
     return (
         f"{sizes.total():,} clips, about {bytes_in_words(sizes, chosen)} in all and {span(core_s)} of one core for decoding; "

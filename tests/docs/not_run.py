@@ -65,6 +65,17 @@ NOT_RUN = {
 """Beginning of a command to the reason why no test runs it."""
 
 OTHERS_OPTIONS = frozenset(
-    {"--address", "--num-cpus", "--env-manager", "--timeout", "--workers", "--soak", "--shutdown-timeout", "--loose", "--quick"}
+    {
+        "--address",
+        "--local-dir",
+        "--num-cpus",
+        "--env-manager",
+        "--timeout",
+        "--workers",
+        "--soak",
+        "--shutdown-timeout",
+        "--loose",
+        "--quick",
+    }
 )
 """Options in sentences that are those of other programs (MLflow, hf, torchrun, our benchmarks)."""

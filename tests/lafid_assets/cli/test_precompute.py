@@ -65,7 +65,7 @@ def test_a_cluster_encodes_in_its_runs_and_not_here(
     opened.cluster = SimpleNamespace()  # type: ignore[assignment]
     monkeypatch.setattr(module, "open_materializer", lambda _: opened)
     monkeypatch.setattr(module, "encode_share", lambda *_: done.append("here"))
-    monkeypatch.setattr(module, "expected_of_cluster", lambda lake, chosen: f"all of it for {chosen.name}")
+    monkeypatch.setattr(module, "expected_of_cluster", lambda lake, preset: f"all of it for {preset}")
     monkeypatch.setattr(module, "materialize_latents", lambda materializer, config: done.append(config))
     run_precompute(settings, "tiny", None)
     assert done == [TrainingLatentsConfig(preset="tiny", semantic_encoder=None)]
