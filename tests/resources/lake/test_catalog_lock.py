@@ -55,7 +55,7 @@ def test_readers_pass_a_writer_that_waits_for_one_that_never_ends(
 
 
 def test_readers_that_overlap_do_not_keep_a_writer_off(tmp_path: Path) -> None:
-    lock, over = CatalogLock(tmp_path / "catalog.sqlite"), Event()
+    lock, over, written = CatalogLock(tmp_path / "catalog.sqlite"), Event(), Event()
 
     def read_on() -> None:
         while not over.is_set():
@@ -67,11 +67,12 @@ def test_readers_that_overlap_do_not_keep_a_writer_off(tmp_path: Path) -> None:
         reader.start()
     try:
         with lock.held(alone=True):
-            pass
+            written.set()
     finally:
         over.set()
         for reader in readers:
             reader.join()
+    assert written.is_set()
 
 
 def test_a_writer_gives_up_at_last_also_one_that_waits_behind_another(
